@@ -1,9 +1,9 @@
 /* What I do to cards: it shows at once as a wish, is sent, and is taken back with a word when the server
  * refuses it.
  */
-import { call, newKey, Unreached } from "./api.js";
+import { call, newKey } from "./api.js";
+import { era } from "./identity.js";
 import { notice, sayError } from "./ui.js";
-import { batch } from "./view.js";
 import { t } from "./words.js";
 
 let made = 0;
@@ -14,6 +14,7 @@ let made = 0;
 export async function carryOut(store, wish, ask, failed) {
   store.intents.add(wish);
   const key = newKey();
+  const mine = era();
   try {
     return await store.intents.carryOut(wish, () => ask({ clientId: wish.client_id, key }), {
       mine: (id) => store.cards.get(id)?.peek().version,
@@ -21,6 +22,7 @@ export async function carryOut(store, wish, ask, failed) {
       unsure: () => notice(t("board.not_sent")),
     });
   } catch (error) {
+    if (era() !== mine) return undefined; // whoever it was is gone
     if (failed) failed(error);
     else notice(t("board.refused", { key: nameOf(store, wish.card_id), why: sayError(error) }), { bad: true });
     return undefined;
@@ -87,7 +89,7 @@ export function createCard(store, columnId, fields, before) {
   });
 }
 
-/** Takes a card off the board. Where I may, it can be taken back. */
+/** Takes a card off the board. Where I may, it can be taken back. Resolves to whether it was taken. */
 export async function deleteCard(store, id) {
   const name = nameOf(store, id);
   const path = `${store.path}/cards/${id}`;
@@ -99,7 +101,7 @@ export async function deleteCard(store, id) {
     }
     return { version: undefined };
   });
-  if (answer === undefined && store.cards.has(id)) return false;
+  if (answer === undefined) return false;
   const undo = () => restore(store, () => call("POST", `${path}/restore`, undefined, { key: newKey() }));
   notice(t("board.deleted", { key: name }), store.canManage.peek() ? { undo } : {});
   return true;
@@ -117,56 +119,7 @@ async function restore(store, ask) {
 export async function archiveCard(store, id) {
   const name = nameOf(store, id);
   const path = `${store.path}/cards/${id}/archive`;
-  await carryOut(store, { kind: "remove", card_id: id }, (options) => call("POST", path, undefined, options));
-  if (store.cards.has(id) && !store.intents.of(id).peek().length) return;
+  const answer = await carryOut(store, { kind: "remove", card_id: id }, (options) => call("POST", path, undefined, options));
+  if (answer === undefined) return;
   notice(t("board.archived", { key: name }), { undo: () => restore(store, () => call("DELETE", path)) });
-}
-
-/** The same change to many cards, each of which shows it at once. */
-export async function changeMany(store, ids, change, fields) {
-  const wishes = ids.map((id) => ({ card_id: id, ...wishOf(change, fields) }));
-  const [first, ...rest] = wishes;
-  if (!first) return undefined;
-  batch(() => {
-    store.intents.add(first);
-    for (const wish of rest) store.intents.add(Object.assign(wish, { client_id: first.client_id }));
-  });
-  const ofThese = () => store.intents.all.peek().filter((wish) => wish.client_id === first.client_id);
-  try {
-    const key = newKey();
-    const options = { clientId: first.client_id, key };
-    const cards = await surely(store, async () => {
-      return (await call("PATCH", `${store.path}/cards`, { ids, change }, options)).cards;
-    }, () => wishes.some((wish) => wish.told));
-    if (!cards) return [];
-    const versions = new Map(cards.map((card) => [card.id, card.version]));
-    for (const wish of ofThese()) {
-      store.intents.answered(wish, versions.get(wish.card_id), store.cards.get(wish.card_id)?.peek().version);
-    }
-    return cards;
-  } catch (error) {
-    for (const wish of ofThese()) store.intents.end(wish);
-    notice(t("board.bulk_refused", { n: ids.length, why: sayError(error) }), { bad: true });
-    return undefined;
-  }
-}
-
-/** Asks until there is an answer; undefined where `isDone` finds meanwhile that it was done. */
-async function surely(store, ask, isDone) {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!(error instanceof Unreached || error.status === 503)) throw error;
-      notice(t("board.not_sent"));
-      await store.reached(error.wait);
-      if (isDone()) return undefined;
-    }
-  }
-}
-
-function wishOf(change, fields) {
-  if (change.column_id !== undefined) return { kind: "move", column_id: change.column_id };
-  if (change.archived) return { kind: "remove" };
-  return { kind: "change", fields: fields ?? change };
 }

@@ -78,7 +78,7 @@ export const SettingsForm = live(({ names, values, done }, self) => {
   const put = async (body) => {
     const answer = await form.send(() => call("PUT", "/admin/system-settings", body));
     if (!answer) return;
-    form.reset(startOf(names, answer));
+    form.saved(startOf(names, answer));
     done(answer);
     notice(t("admin.saved"));
   };

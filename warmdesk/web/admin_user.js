@@ -25,7 +25,7 @@ const About = live(({ account, changed }, self) => {
     const body = isMe && "email" in changes ? { ...changes, current_password: current_password ?? "" } : changes;
     const answer = await form.send(() => call("PUT", `/users/${account.id}`, body));
     if (!answer) return;
-    form.reset(startOf(answer));
+    form.saved(startOf(answer));
     changed(answer);
     notice(t("admin.saved"));
   };

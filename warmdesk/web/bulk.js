@@ -1,4 +1,5 @@
 /* What is done to all chosen cards at once. */
+import { changeChosen } from "./actions_many.js";
 import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
 import { wears } from "./sheets.js";
 import { Button, Icon, Menu, Picker, confirm } from "./ui.js";
@@ -20,24 +21,25 @@ export const BulkBar = live(({ board }) => {
     store.marks.choose([]);
     board.focus.to(board.focus.last);
   };
+  const change = (what, fields) => changeChosen(store, what, fields);
   const archive = async () => {
     const yes = n < 2 || (await confirm(t("bulk.sure_archive", { n }), { word: t("bulk.archive") }));
-    if (yes && (await board.changeChosen({ archived: true }))) close();
+    if (yes && (await change({ archived: true }))) close();
   };
   return html`<div class="bulk" role="region" aria-label=${t("bulk.title")}>
     <b>${t("board.n_chosen", { n })}</b>
     ${canWrite && html`
-      <${Picker} icon="move" label=${t("bulk.move")} none=${t("bulk.move")} options=${columnOptions(store)} onChange=${(column_id) => board.changeChosen({ column_id })} />
+      <${Picker} icon="move" label=${t("bulk.move")} none=${t("bulk.move")} options=${columnOptions(store)} onChange=${(column_id) => change({ column_id })} />
       <${Picker} icon="person" label=${t("bulk.assign")} none=${t("bulk.assign")} value=${null}
         options=${[...peopleOptions(store), { value: 0, label: t("card.nobody") }]}
-        onChange=${(id) => board.changeChosen({ assignee_ids: id ? [id] : [] })} />
+        onChange=${(id) => change({ assignee_ids: id ? [id] : [] })} />
       <${Picker} icon="tag" many label=${t("bulk.label")} none=${t("bulk.label")} value=${[]} options=${labelOptions(store)}
-        onChange=${(ids) => board.changeChosen({ add_label_ids: ids }, {})} />
+        onChange=${(ids) => change({ add_label_ids: ids }, {})} />
       <${Menu} label=${t("bulk.more")} items=${[
-        { label: t("bulk.close"), icon: "check", do: () => board.changeChosen({ closed: true }) },
-        { label: t("bulk.open"), icon: "back", do: () => board.changeChosen({ closed: false }) },
-        ...PRIORITIES.map((priority, index) => ({ label: t("bulk.priority", { level: t(`card.priority_${priority}`) }), line: index === 0, do: () => board.changeChosen({ priority }) })),
-        ...[...store.labels.value.values()].map((one, index) => ({ label: t("bulk.unlabel", { label: one.name }), line: index === 0, do: () => board.changeChosen({ remove_label_ids: [one.id] }, {}) })),
+        { label: t("bulk.close"), icon: "check", do: () => change({ closed: true }) },
+        { label: t("bulk.open"), icon: "back", do: () => change({ closed: false }) },
+        ...PRIORITIES.map((priority, index) => ({ label: t("bulk.priority", { level: t(`card.priority_${priority}`) }), line: index === 0, do: () => change({ priority }) })),
+        ...[...store.labels.value.values()].map((one, index) => ({ label: t("bulk.unlabel", { label: one.name }), line: index === 0, do: () => change({ remove_label_ids: [one.id] }, {}) })),
       ]} />
       <${Button} icon="archive" onClick=${archive}>${t("bulk.archive")}<//>`}
     <span class="grow" />

@@ -13,6 +13,7 @@ import { Transfer } from "./card_transfer.js";
 import { sureDelete } from "./dialogs.js";
 import { keys } from "./keys.js";
 import { wears } from "./sheets.js";
+import { Left } from "./talk_left.js";
 import { Button, Dialog, Empty, Failed, Icon, Menu, Skeleton, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -104,7 +105,8 @@ export const Card = live(
     if (state === "ready") keys(cardKeys(board, card, self), self, { title: "card.keys", depth: 1 });
     else keys({}, self, { title: "card.keys", depth: 1 });
     if (state === "gone" || state === "missing") {
-      return html`<${Dialog} title=${name} close=${close}><${Empty} icon="trash" title=${state === "gone" ? t("card.gone", { key: facts?.key ?? name }) : t("card.missing", { key: name })}
+      const place = `card.${store.slug}.${card.id}`;
+      return html`<${Dialog} title=${name} close=${close}><${Left} drafts=${[place, `${place}.title`, `${place}.description`, `checklist.${card.path}`]} /><${Empty} icon="trash" title=${state === "gone" ? t("card.gone", { key: facts?.key ?? name }) : t("card.missing", { key: name })}
         text=${card.movedTo ? t("card.moved_to", { key: card.movedTo }) : undefined}><${Button} kind="main" autofocus onClick=${close}>${t("card.to_board")}<//><//><//>`;
     }
     if (!facts) {

@@ -8,6 +8,7 @@ import { nameOf, pictureOf } from "./conversation_names.js";
 import { ConversationStore, othersOf } from "./conversation_store.js";
 import { findPeople } from "./messages_new.js";
 import { Talk } from "./talk.js";
+import { Left } from "./talk_left.js";
 import { Avatar, Button, Dialog, Failed, Field, Icon, Menu, Picker, Skeleton, confirm, notice, sayError } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
@@ -105,7 +106,10 @@ export const Conversation = live(
       self.target = target;
       if (self.begun) store.look(target);
     }
-    if (gone.value && !one) return html`<${Away} kind=${awayOf(gone.value)} again=${awayOf(gone.value) === "error" ? self.ask : undefined} />`;
+    if (gone.value && !one) {
+      const kind = awayOf(gone.value);
+      return html`<${Away} kind=${kind} again=${kind === "error" ? self.ask : undefined} />${kind !== "error" && html`<${Left} drafts=${[`dm.${id}`]} />`}`;
+    }
     if (!one) return html`<${Skeleton} lines=${8} />`;
     const { state, error } = store.list.state.value;
     const rows = store.list.rows.value;

@@ -122,9 +122,9 @@ export class Dragging {
     if (!column) return null;
     const list = section.querySelector(".column-cards");
     one.list = list;
-    const tiles = [...list.querySelectorAll("[data-card]")].filter((tile) => Number(tile.dataset.card) !== one.id);
+    const tiles = [...list.querySelectorAll("[data-card]")].filter((tile) => tile.dataset.card > 0 && Number(tile.dataset.card) !== one.id);
     let next = under.closest("[data-card]");
-    if (next && Number(next.dataset.card) === one.id) next = null;
+    if (!tiles.includes(next)) next = null; // itself, or one that is still being made
     if (next) {
       const { top, height } = next.getBoundingClientRect();
       if (one.y > top + height / 2) next = tiles[tiles.indexOf(next) + 1] ?? null;

@@ -1,6 +1,7 @@
 /* What happens in a place, in order, by the client's rule: event n+1 is applied, events up to n are
  * dropped, anything else asks for what is missing.
  */
+import { Unreached } from "./identity.js";
 import { Line } from "./store_line.js";
 import { batch, inFrame } from "./view.js";
 
@@ -35,11 +36,14 @@ export class Feed {
     this.handlers = handlers;
     this.queue = [];
     this.wanted = 0;
-    this.waiting = new Set();
+    this.waiting = new Map();
     this.line = new Line(place, {
       query: () => this.#from(place),
       heard: (frame) => this.hear(frame),
-      ended: (code) => this.handlers.ended?.(code),
+      ended: (code) => {
+        this.#giveUp();
+        this.handlers.ended?.(code);
+      },
     });
     this.state = this.line.state;
   }
@@ -89,6 +93,13 @@ export class Feed {
   stop() {
     clearTimeout(this.quiet);
     this.line.stop();
+    this.#giveUp();
+  }
+
+  #giveUp() {
+    const { waiting } = this;
+    this.waiting = new Map();
+    for (const fail of waiting.values()) fail(new Unreached("the feed ended"));
   }
 
   /** Tries to connect at once. */
@@ -97,14 +108,15 @@ export class Feed {
   }
 
   /** Resolves when all that was missed is here: with the next connection, or where this one stands, after
-   * a pause of at least so many seconds. Whoever has had no answer may ask again then.
+   * a pause of at least so many seconds. Whoever has had no answer may ask again then. Throws `Unreached` once the
+   * feed has ended.
    */
   caughtUp(seconds = 0) {
-    return new Promise((done) => {
+    return new Promise((done, fail) => {
       const isHere = () => this.reached && this.line.open;
-      this.waiting.add(done);
-      if (!isHere()) return;
-      setTimeout(() => isHere() && this.waiting.delete(done) && done(), Math.max(PAUSE_MS, seconds * 1000));
+      this.waiting.set(done, fail);
+      if (this.line.stopped) this.#giveUp();
+      else if (isHere()) setTimeout(() => isHere() && this.waiting.delete(done) && done(), Math.max(PAUSE_MS, seconds * 1000));
     });
   }
 
@@ -161,8 +173,8 @@ export class Feed {
       }, CAUGHT_MS);
     }
     const { waiting } = this;
-    this.waiting = new Set();
-    for (const done of waiting) done();
+    this.waiting = new Map();
+    for (const done of waiting.keys()) done();
     this.handlers.reached?.();
   }
 

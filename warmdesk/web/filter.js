@@ -4,7 +4,7 @@ import { urgency } from "./card_tile.js";
 import { labelOptions, peopleOptions } from "./choices.js";
 import { say } from "./announce.js";
 import { today } from "./format.js";
-import { Button, Field, Icon, Picker } from "./ui.js";
+import { Button, Field, Icon, Picker, notice, sayError } from "./ui.js";
 import { t } from "./words.js";
 
 const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
@@ -99,16 +99,19 @@ export const BoardBar = live(
   (self) => {
     const { store } = self.props.board;
     let timer = 0;
+    const fill = () => store.filter.peek() && store.pages.fillAll().catch((error) => notice(sayError(error), { bad: true }));
     const stop = effect(() => {
       const one = soughtOn(store).value;
       clearTimeout(timer);
       timer = setTimeout(() => untracked(() => {
         store.filter.value = testOf(store, one);
-        if (store.filter.peek()) store.pages.fillAll().catch(() => {});
+        fill();
       }), isNothing(one) ? 0 : LATER_MS);
     });
+    const ended = store.listen("reset", fill);
     self.end = () => {
       stop();
+      ended();
       clearTimeout(timer);
     };
   },

@@ -38,6 +38,14 @@ export class Form {
     });
   }
 
+  /** The server has it, and this is how it is now; what was written since it was sent stays. */
+  saved(start) {
+    const now = this.values.peek();
+    const since = Object.keys(now).filter((name) => !same(now[name], this.sent[name]));
+    this.reset(start);
+    for (const name of since) this.set(name, now[name]);
+  }
+
   /** The values that differ from those of the beginning. */
   changes() {
     const now = this.values.value;
@@ -67,6 +75,7 @@ export class Form {
   /** Runs `task`, one at a time; its error stays beside the form. Resolves to what it gave, else undefined. */
   async send(task) {
     if (this.busy.peek()) return undefined;
+    this.sent = this.values.peek();
     batch(() => {
       this.busy.value = true;
       this.error.value = null;

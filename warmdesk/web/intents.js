@@ -24,6 +24,9 @@ export class Intents {
   constructor() {
     this.marks = new Map();
     this.turns = new Map();
+    /** What the server has not answered; of that, what is asked again and again. */
+    this.asked = new Set();
+    this.unsure = new Set();
   }
 
   /** The wishes for one card, as a signal that changes with these alone. */
@@ -125,28 +128,43 @@ export class Intents {
     return card;
   }
 
+  /** Asks until there is an answer, or {done} where `isDone()` says so once all that was missed is here; the rest is
+   * as for `carryOut`.
+   */
+  async ask(ask, { reached, unsure, isDone }) {
+    this.asked.add(ask);
+    try {
+      for (;;) {
+        try {
+          return await ask();
+        } catch (error) {
+          if (!(error instanceof Unreached || error.status === 503)) throw error;
+          // Was it done? What was missed will say; else it is sent once more, under the same key, also when it
+          // shows no more: what others did to the card ended it, and did not do it.
+          this.unsure.add(ask);
+          unsure();
+          await reached(error.wait);
+          if (isDone()) return DONE;
+        }
+      }
+    } finally {
+      this.asked.delete(ask);
+      this.unsure.delete(ask);
+    }
+  }
+
   /** Carries a wish out by `ask(wish)`, which resolves to the answer, after those that were wished for
    * the same card before. `reached(seconds)` resolves when the line stands and all that was missed is
-   * here, after a pause of that length at least;
+   * here, after a pause of that length at least, and throws once that can never be;
    * `unsure(wish)` is called when the answer did not come. Resolves to the answer, or to
-   * {done} where an event told before that it was done. Throws `Refused`, and the wish has ended then.
+   * {done} where an event told before that it was done. Throws `Refused`, or what `reached` threw, and the wish has
+   * ended then.
    */
   async carryOut(wish, ask, { mine, reached, unsure }) {
     const before = this.turns.get(wish.card_id);
     const turn = (async () => {
       await before?.catch(() => {});
-      for (;;) {
-        try {
-          return await ask(wish);
-        } catch (error) {
-          if (!(error instanceof Unreached || error.status === 503)) throw error;
-          // Was it done? What was missed will say; else it is sent once more, under the same key, also when it
-          // shows no more: what others did to the card ended it, and did not do it.
-          unsure?.(wish);
-          await reached(error.wait);
-          if (wish.told) return DONE;
-        }
-      }
+      return this.ask(() => ask(wish), { reached, unsure: () => unsure?.(wish), isDone: () => wish.told });
     })();
     this.turns.set(wish.card_id, turn);
     try {

@@ -89,6 +89,7 @@ function nameOf(event) {
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing || !me.peek()) return;
   const name = nameOf(event);
+  if (event.repeat && !/Arrow|Home|End/.test(name)) return; // a key that is held does nothing twice
   const typing = isTyping(event.target);
   const plain = !name.startsWith("Ctrl+") && !name.startsWith("Alt+");
   if (typing && plain) return;

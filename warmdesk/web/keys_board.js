@@ -71,7 +71,10 @@ export function keysOf(board) {
     ArrowRight: ["keys.between", arrow(1, 0)],
     Home: ["keys.ends", onCard((id) => end(id, false))],
     End: ["keys.ends", onCard((id) => end(id, true))],
-    " ": ["keys.lift", onCard((id) => (board.lifted ? board.drop() : board.lift(id)))],
+    " ": ["keys.lift", onCard((id, event) => {
+      if (event.target.closest("button")) return false;
+      return board.lifted ? board.drop() : board.lift(id);
+    })],
     Escape: ["keys.cancel", () => {
       if (board.lifted) return board.cancel();
       if (store.marks.chosen.peek().size) return store.marks.choose([]);
@@ -90,9 +93,10 @@ export function keysOf(board) {
       if (column !== undefined) board.write(column);
     }, "field"],
     Enter: ["keys.open", (event) => {
+      if (event.target.closest("button")) return false;
       if (board.lifted) return board.drop();
       const id = board.here;
-      if (id === null || event.target.closest("button")) return false;
+      if (id === null) return false;
       return board.open(id);
     }],
     e: ["keys.title", writes((id) => {

@@ -47,7 +47,8 @@ const List = live(({ open, begin }, self) => {
   }
   const text = typed.value.trim().toLowerCase();
   const found = text ? all.filter((one) => nameOf(one).toLowerCase().includes(text)) : all;
-  return html`${all.length > 6 && html`<div class="messages-find"><input type="search" aria-label=${t("messages.find")}
+  return html`${error && html`<${Failed} error=${error} again=${() => user.fetchConversations().catch(() => {})} />`}
+    ${all.length > 6 && html`<div class="messages-find"><input type="search" aria-label=${t("messages.find")}
       placeholder=${t("messages.find")} value=${typed.value} onInput=${(event) => (typed.value = event.currentTarget.value)} /></div>`}
     ${!all.length
       ? html`<${Empty} icon="mail" title=${t("messages.empty")} text=${t("messages.empty_text")}><${Button} kind="main" onClick=${begin}>${t("messages.new")}<//><//>`

@@ -1,5 +1,5 @@
-/* Messages on their way: shown at once, sent again under the same name until the server has answered, also
- * over a reload.
+/* Messages on their way: shown at once, sent one after the other, each again under the same name until the server
+ * has answered, also over a reload.
  */
 import { address } from "./address.js";
 import { newKey, nextId, Unreached } from "./api.js";
@@ -19,6 +19,7 @@ let owner = null;
 class Outbox {
   items = signal([]);
   #send = null;
+  #under = null;
 
   constructor(place) {
     this.place = place;
@@ -29,6 +30,7 @@ class Outbox {
   load() {
     for (const one of this.items.peek()) clearTimeout(one.timer);
     this.#send = null;
+    this.#under = null;
     this.items.value = read(this.#name);
   }
 
@@ -45,7 +47,19 @@ class Outbox {
 
   /** Sends what waits. */
   wake() {
-    for (const one of this.items.peek()) if (one.state === "waiting") this.again(one.nonce);
+    if (this.#mayNot()) return;
+    for (const one of this.items.peek()) clearTimeout(one.timer);
+    this.#turn("waiting", "sending");
+    this.#next();
+  }
+
+  #turn(from, to) {
+    const turned = (one) => (one.state === from ? { ...one, state: to, error: null } : one);
+    if (this.items.peek().some((one) => one.state === from)) this.#put(this.items.peek().map(turned));
+  }
+
+  #mayNot() {
+    return !this.#send || (me.peek()?.id ?? null) !== owner;
   }
 
   #put(items) {
@@ -64,16 +78,16 @@ class Outbox {
     const at = kind === "chat" ? chatAt(slug) : address.peek();
     const one = { nonce: newKey(), clientId: nextId(), body, files, more, at, state: "sending", created_at: new Date().toISOString() };
     this.#put([...this.items.peek(), one]);
-    return this.#go(one);
+    return this.#next();
   }
 
   /** Sends one again that is waiting or was refused. */
   again(nonce) {
     const one = this.items.peek().find((each) => each.nonce === nonce);
-    if (!one || one.state === "sending" || one.state === "sent" || !this.#send || me.peek()?.id !== owner) return;
-    clearTimeout(one.timer);
+    if (one?.state === "waiting") this.wake();
+    if (one?.state !== "refused" || this.#mayNot()) return;
     this.#set(nonce, { state: "sending", error: null });
-    this.#go(one);
+    this.#next();
   }
 
   /** Forgets one. */
@@ -81,6 +95,8 @@ class Outbox {
     const one = this.items.peek().find((each) => each.nonce === nonce);
     clearTimeout(one?.timer);
     this.#put(this.items.peek().filter((each) => each.nonce !== nonce));
+    if (this.#under === nonce) this.#under = null;
+    this.#next();
   }
 
   /** An event tells what this client sent: it is on its way no more, whatever becomes of the answer. */
@@ -89,8 +105,13 @@ class Outbox {
     if (one) this.drop(one.nonce);
   }
 
-  async #go(one) {
+  /** Sends the oldest that is to be sent: one that waits keeps those behind it, or they would overtake it. */
+  async #next() {
+    const one = this.items.peek().find(({ state }) => state === "sending" || state === "waiting");
+    if (one?.state === "waiting") this.#turn("sending", "waiting");
+    if (this.#under || !one || one.state === "waiting" || this.#mayNot()) return;
     const { nonce, body, files, more, clientId } = one;
+    this.#under = nonce;
     try {
       const sent = await this.#send(body, { nonce, clientId, attachment_ids: files.map((file) => file.id), ...more });
       this.#set(nonce, { state: "sent", id: sent?.id });
@@ -101,9 +122,12 @@ class Outbox {
       // It goes on when its author is back, who may be back already when the session of before is refused.
       const waits = isAway || error.status === 401;
       const wait = Math.max(AGAIN_MS, (error.wait ?? 0) * 1000);
-      const timer = waits ? setTimeout(() => this.again(nonce), wait) : 0;
+      const timer = waits ? setTimeout(() => this.wake(), wait) : 0;
       this.#set(nonce, { state: waits ? "waiting" : "refused", error, timer });
     }
+    if (this.#under !== nonce) return;
+    this.#under = null;
+    this.#next();
   }
 }
 
@@ -147,6 +171,14 @@ export function unsentElsewhere() {
   return names.flatMap(read).filter(({ at }) => at && pathOf(at) !== here);
 }
 
+/** The places whose messages this address shows, of those that are still to be sent. */
+export function placesHere() {
+  const before = `${NAME}.${me.peek()?.id}.`;
+  const here = pathOf(address.peek());
+  const names = Object.keys(sessionStorage).filter((name) => name.startsWith(before));
+  return names.filter((name) => read(name).some(({ at }) => at && pathOf(at) === here)).map((name) => name.slice(before.length));
+}
+
 const pathOf = (where) => where.replace(/[?#].*/, "");
 
 let before = null;
@@ -163,4 +195,10 @@ effect(() => {
 
 addEventListener("online", () => {
   for (const box of boxes.values()) box.wake();
+});
+
+// What waits is in this tab alone.
+addEventListener("beforeunload", (event) => {
+  const isOn = ({ state }) => state === "sending" || state === "waiting";
+  if ([...boxes.values()].some((box) => box.items.peek().some(isOn))) event.preventDefault();
 });

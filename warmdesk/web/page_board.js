@@ -1,6 +1,6 @@
 /* What a board in the page knows and does: which card is held, chosen, written, and where a card goes. */
 import { go } from "./address.js";
-import { changeMany, moveCard } from "./actions.js";
+import { moveCard } from "./actions.js";
 import { say, sayOfOthers } from "./announce.js";
 import { call, newKey } from "./api.js";
 import { SLACK } from "./board_column.js";
@@ -12,7 +12,6 @@ import { confirm, notice, sayError } from "./ui.js";
 import { afterRender, signal } from "./view.js";
 import { t } from "./words.js";
 
-const AT_ONCE = 500; // cards that the server changes by one request
 const TALKING = "warmdesk.board.chat";
 
 function wasTalking() {
@@ -279,17 +278,5 @@ export class Board {
       sayOfOthers(t("board.other_moved", { who, key, column: to }));
     } else if (frame.type === "board.card_deleted") sayOfOthers(t("board.other_deleted", { who, key }));
     else if (frame.type === "board.card_updated") sayOfOthers(t("board.other_changed", { who, key }));
-  }
-
-  /** The same change to all that are chosen; so many at once as the server takes. */
-  async changeChosen(change, fields) {
-    const ids = [...this.store.marks.chosen.peek()].filter((id) => this.store.cards.has(id));
-    const all = [];
-    for (let from = 0; from < ids.length; from += AT_ONCE) {
-      const cards = await changeMany(this.store, ids.slice(from, from + AT_ONCE), change, fields);
-      if (!cards) return undefined;
-      all.push(...cards);
-    }
-    return all;
   }
 }

@@ -50,7 +50,8 @@ class Project {
     });
     // What I did since is in this page alone.
     this.leaving = (event) => {
-      if (!this.feed.line.open && this.store.intents.turns.size) event.preventDefault();
+      const { asked, unsure } = this.store.intents;
+      if (unsure.size || (asked.size && !this.feed.line.open)) event.preventDefault();
     };
     addEventListener("beforeunload", this.leaving);
     this.start = this.start.bind(this);
@@ -138,7 +139,13 @@ function hold(slug) {
 
 function letGo(one) {
   one.users -= 1;
-  if (one.users === 0) one.timer = setTimeout(() => one.end(), one.away.peek() ? 0 : KEPT_MS);
+  if (one.users > 0) return;
+  const end = () => {
+    // What I did and the server has not answered is not left behind.
+    if (one.store.intents.asked.size) one.timer = setTimeout(end, KEPT_MS);
+    else one.end();
+  };
+  one.timer = setTimeout(end, one.away.peek() ? 0 : KEPT_MS);
 }
 
 // Who signs out leaves nothing behind.
@@ -147,7 +154,7 @@ effect(() => {
 });
 
 /** The project of a page, {store, feed, away}: one for all its pages, kept while one of them shows and half
- * a minute longer. The live component `self` holds it until it leaves the page.
+ * a minute longer, or until all that was done there is answered. The live component `self` holds it until it leaves the page.
  */
 export function useProject(self, slug) {
   if (self.project?.slug === slug && !self.project.over) return self.project;

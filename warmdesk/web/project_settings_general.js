@@ -21,7 +21,7 @@ const About = live(({ store, slug }, self) => {
   const send = async () => {
     const body = form.changes();
     const project = await form.send(() => call("PUT", `/projects/${slug}`, body));
-    if (project) form.reset({ name: project.name, description: project.description, color: project.color });
+    if (project) form.saved({ name: project.name, description: project.description, color: project.color });
   };
   return html`<form class="forms" onSubmit=${sends(send)}>
     <${Field} ...${form.field("name")} label=${t("projects.name")} maxlength="200" required />

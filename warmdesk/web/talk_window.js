@@ -16,6 +16,7 @@ export class TalkWindow {
   #from = null; // the id of the first row; null: so many before the last
   #to = null; // the id of the last row; null: the end
   #seenTo = 0; // the newest message when the end was last in sight
+  #isShown = false; // a talk beside a board may be hidden
   #reached = null; // the target that was shown
 
   constructor(flow) {
@@ -80,7 +81,8 @@ export class TalkWindow {
 
   // Read is what somebody could see.
   #tellSeen() {
-    if (!document.hidden && document.hasFocus() && this.#seenTo) this.props.seen?.(this.#seenTo);
+    if (document.hidden || !document.hasFocus() || !this.#seenTo) return;
+    if (this.flow || this.#isShown) this.props.seen?.(this.#seenTo);
   }
 
   /** How many came since the end was last in sight. */
@@ -98,7 +100,12 @@ export class TalkWindow {
   begin() {
     this.busy.value = false;
     if (this.flow) return;
-    this.watcher = new ResizeObserver(() => this.#settle());
+    this.watcher = new ResizeObserver((changes) => {
+      const mine = changes.find(({ target }) => target === this.log);
+      if (mine) this.#isShown = mine.contentRect.height > 0;
+      if (mine) this.looked();
+      this.#settle();
+    });
     this.watcher.observe(this.log);
     this.watcher.observe(this.log.firstElementChild);
     this.looked = () => this.atEnd.peek() && this.#tellSeen();

@@ -6,6 +6,7 @@ import { Away, awayOf } from "./frame.js";
 import { Markdown } from "./markdown.js";
 import { shownBy, topicAt } from "./places.js";
 import { Talk } from "./talk.js";
+import { Left } from "./talk_left.js";
 import { OpenTopic } from "./topic_store.js";
 import { Avatar, Button, Empty, Failed, Field, Icon, Menu, Skeleton, confirm, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
@@ -64,7 +65,7 @@ export const Topic = live(
     }
     if (state === "loading") return html`<${Skeleton} lines=${8} />`;
     if (state === "deleted") {
-      return html`<${Empty} icon="trash" title=${t("topics.deleted")}><a class="button" href=${`/p/${store.slug}/topics`}>${t("topics.all")}</a><//>`;
+      return html`<${Empty} icon="trash" title=${t("topics.deleted")}><${Left} drafts=${[`topic.${store.slug}.${id}`, `topic.${id}`]} /><a class="button" href=${`/p/${store.slug}/topics`}>${t("topics.all")}</a><//>`;
     }
     const canWrite = store.canWrite.value;
     const canEdit = canWrite && open.canRemove(topic);

@@ -194,7 +194,8 @@ export class OpenTopic {
   /** Changes the topic; `version` is the one that was read. */
   async change(values, version) {
     const topic = await call("PUT", this.base, { ...values, version });
-    this.shown.value = { ...this.shown.peek(), topic };
+    const shown = this.shown.peek();
+    if (!(shown.topic?.version > topic.version)) this.shown.value = { ...shown, topic }; // an event may have told more
     return topic;
   }
 

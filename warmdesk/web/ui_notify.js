@@ -1,5 +1,6 @@
 /* Notifications in words, and how the page tells them: at its edge, or by the system while it is hidden. */
 import { address, go } from "./address.js";
+import { me } from "./identity.js";
 import { placeOfNotification } from "./places.js";
 import { notice } from "./ui_notice.js";
 import { user } from "./user_store.js";
@@ -76,6 +77,18 @@ async function bySystem(one) {
 navigator.serviceWorker?.addEventListener("message", ({ data }) => data?.go && go(data.go));
 
 user.listen("notification", ({ type, payload }) => type === "notification" && announce(payload));
+
+// What was told to one person is not shown to the next.
+let told = null;
+effect(() => {
+  if (told && !me.value) {
+    navigator.serviceWorker?.getRegistration().then((worker) => worker?.getNotifications()).then(
+      (all) => all?.forEach((one) => one.close()),
+      () => {},
+    );
+  }
+  told = me.value;
+});
 
 // The number on the icon of the installed page.
 effect(() => {

@@ -37,7 +37,8 @@ class UserStore {
   /** In how many conversations something is unread. */
   unreadConversations = computed(() => {
     const all = this.conversations.value;
-    return all ? all.filter((one) => one.unread_count > 0).length : this.#counted.value;
+    // One that was opened by itself is not all.
+    return all && !this.conversationsError.value ? all.filter((one) => one.unread_count > 0).length : this.#counted.value;
   });
 
   /** What the state bar says of this feed, in `Bar`'s form; null when all is well. */

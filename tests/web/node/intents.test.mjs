@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { answerBy, random } from "./browser.mjs";
 
 const { BoardStore } = await import("../../../warmdesk/web/board_store.js");
-const { changeMany } = await import("../../../warmdesk/web/actions.js");
+const { changeMany } = await import("../../../warmdesk/web/actions_many.js");
 const { Unreached } = await import("../../../warmdesk/web/identity.js");
 const { placeIn } = await import("../../../warmdesk/web/intents.js");
 

@@ -49,7 +49,8 @@ test("what was on its way at a reload is sent again, under the same name", async
   assert.deepEqual(states(after), [["one", "waiting"], ["two", "waiting"]], "it shows before it is sent");
   const second = server(after);
   await settled();
-  assert.deepEqual(second.got, first.got);
+  assert.deepEqual(second.got.map(({ body }) => body), ["one", "two"]);
+  assert.deepEqual([first.got.length, second.got[0]], [1, first.got[0]]);
   assert.deepEqual([second.got[0].files, second.got[0].time], [[7], 5]);
   context.mock.timers.tick(100);
   assert.deepEqual(states(after), []);
@@ -131,4 +132,50 @@ test("what a server that is busy did not take is sent later", async (context) =>
   assert.equal(one.got.length, 1);
   context.mock.timers.tick(1);
   assert.equal(one.got.length, 2);
+});
+
+test("none overtakes one that waits, and all arrive in the order in which they were written", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  me.value = { id: 1 };
+  const box = (await reloaded())("chat.6");
+  const one = server(box);
+  let letGo;
+  box.send = async (body) => {
+    one.got.push(body);
+    if (body === "one" && one.got.length === 1) await new Promise((_, fail) => (letGo = () => fail(new Unreached("lost"))));
+    if (body === "three") throw new Refused(422, { error: "no" });
+    return { id: one.got.length };
+  };
+  box.add("one");
+  box.add("two");
+  await settled();
+  assert.deepEqual([one.got, states(box)], [["one"], [["one", "sending"], ["two", "sending"]]]);
+  letGo();
+  await settled();
+  box.add("three");
+  box.add("four");
+  await settled();
+  assert.deepEqual(one.got, ["one"]);
+  assert.deepEqual(new Set(states(box).map(([, state]) => state)), new Set(["waiting"]));
+  context.mock.timers.tick(4000);
+  for (let n = 0; n < 8; n += 1) await settled();
+  assert.deepEqual(one.got, ["one", "one", "two", "three", "four"]);
+  assert.deepEqual(states(box).find(([body]) => body === "three"), ["three", "refused"]);
+});
+
+test("one that an event tells of lets the next one go, before its answer", async () => {
+  me.value = { id: 1 };
+  const box = (await reloaded())("chat.7");
+  const got = [];
+  box.send = (body) => {
+    got.push(body);
+    return new Promise(() => {});
+  };
+  box.add("one");
+  box.add("two");
+  await settled();
+  assert.deepEqual(got, ["one"]);
+  box.hasCome(box.items.peek()[0].clientId);
+  await settled();
+  assert.deepEqual([got, states(box)], [["one", "two"], [["two", "sending"]]]);
 });
