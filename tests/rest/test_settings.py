@@ -362,6 +362,15 @@ async def join(person: Person, **fields: Any) -> Any:
     return await person.client.request("POST", "/auth/register", NEWCOMER | fields)
 
 
+async def test_a_new_account_may_say_its_language_and_zone(alice: Person) -> None:
+    made = await join(alice, locale="fr", timezone="Europe/Paris")
+    assert (made.body["user"]["locale"], made.body["user"]["timezone"]) == ("fr", "Europe/Paris")
+    other = {"username": "yan", "email": "yan@example.org"}
+    for wrong in ({"timezone": "Mars/Base"}, {"locale": "xx"}):
+        refused = await join(alice, **other, **wrong)
+        assert (refused.status, list(refused.body["fields"])) == (400, list(wrong))
+
+
 async def test_new_accounts_begin_as_the_settings_say(root: Person, alice: Person) -> None:
     wanted = {
         "default_locale": "fr",

@@ -14,6 +14,10 @@ from tests.conftest import Board
 from tests.person import Person
 from tests.web.conftest import PATIENCE, Visit, Visitor, module
 
+KEPT_SECONDS = 5
+"""So long the page keeps a project of which nothing shows."""
+RETRY_SECONDS = 8
+"""So long it sends a request again by itself."""
 COLUMNS = ("Backlog", "In Progress", "Review", "Done")
 
 
@@ -732,3 +736,111 @@ async def test_what_has_left_the_page_is_not_held(
         await session.send("HeapProfiler.collectGarbage")
     held = "() => window.first.filter((one) => one.deref()?.isConnected === false).length"
     assert await page.evaluate(held) <= 2
+
+
+async def test_space_opens_the_menu_of_a_card_that_has_the_focus(
+    board: Board, visit: Visit
+) -> None:
+    await cards(board, "One")
+    page = (await visit("alice", "/p/demo")).page
+    await tile(page, "One").locator(".tile-more").focus()
+    await page.keyboard.press("Space")
+    await expect(page.get_by_role("menu")).to_be_visible()
+    await expect(page.locator(".tile.lifted")).to_have_count(0)
+
+
+async def test_a_key_that_is_held_acts_once(alice: Person, board: Board, visit: Visit) -> None:
+    await cards(board, "One", "Two", "Three")
+    page = (await visit("alice", "/p/demo")).page
+    await link(page, "One").focus()
+    await page.keyboard.down("#")
+    for _ in range(5):
+        await page.keyboard.down("#")  # the same key again: what a key that is held sends
+    await page.keyboard.up("#")
+    await shows(page, "Backlog", "Two", "Three")
+    await page.keyboard.down("ArrowDown")
+    await expect(link(page, "Three")).to_be_focused()
+    assert await there(alice, board, board.backlog) == ["Two", "Three"]
+
+
+async def test_a_card_that_is_dropped_below_a_column_is_its_last(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, "One")
+    await cards(board, "Done before", column=board.done)
+    page = (await visit("alice", "/p/demo")).page
+    start = await tile(page, "One").bounding_box()
+    end = await column(page, "Done").bounding_box()
+    assert start is not None
+    assert end is not None
+    await page.mouse.move(start["x"] + 60, start["y"] + 12)
+    await page.mouse.down()
+    await page.mouse.move(end["x"] + 90, end["y"] + end["height"] + 150, steps=8)
+    await expect(page.locator(".drop-line")).to_be_visible()
+    await page.mouse.up()
+    await shows(page, "Done", "Done before", "One")
+    assert await there(alice, board, board.done) == ["Done before", "One"]
+
+
+async def test_a_card_is_dropped_beside_one_that_is_still_being_made(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, "One", "Two")
+    await cards(board, "Mine", column=board.done)
+    page = (await visit("alice", "/p/demo")).page
+    go = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await go.wait()
+        await route.fallback()
+
+    await page.route("**/columns/*/cards", late)
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    await column(page, "Backlog").locator("textarea").fill("Coming")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Escape")
+    await expect(column(page, "Backlog").locator(".tile-title")).to_have_text(
+        ["One", "Two", "Coming"]
+    )
+    await drag(page, tile(page, "Mine"), column(page, "Backlog").locator(".tile").last, below=True)
+    await expect(column(page, "Done").locator(".tile-title")).to_have_count(0)
+    go.set()
+    await expect(page.locator(".tile.wish")).to_have_count(0)
+    assert await there(alice, board, board.backlog) == ["One", "Two", "Mine", "Coming"]
+
+
+async def test_a_card_that_the_filter_hides_is_said(board: Board, visit: Visit) -> None:
+    await cards(board, "Brick", "Window")
+    page = (await visit("alice", "/p/demo")).page
+    await page.locator(".board-filter").fill("brick")
+    await expect(page.locator(".tile-title")).to_have_text(["Brick"])
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    await column(page, "Backlog").locator("textarea").fill("Hinge")
+    await page.keyboard.press("Enter")
+    toast = page.locator(".toast").filter(has_text="DEMO-3")
+    await expect(toast).to_be_visible()
+    await toast.get_by_role("button", name="Show all").click()
+    await shows(page, "Backlog", "Brick", "Window", "Hinge")
+
+
+async def test_what_waits_is_done_though_i_am_elsewhere(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    """A page keeps a project some seconds after nothing of it shows, and longer while it must."""
+    await cards(board, "One")
+    visitor = await visit("alice", "/p/demo")
+    page = visitor.page
+    visitor.allowed.append("beforeunload")
+    away = re.compile("/cards/[0-9]+/move$")
+    await page.route(away, lambda route: route.abort())
+    await link(page, "One").focus()
+    async with page.expect_request(away):
+        await page.keyboard.press("Shift+ArrowRight")
+    await page.keyboard.press("g")
+    await page.keyboard.press("p")
+    await expect(page.get_by_role("heading", name="Projects", level=1)).to_be_visible()
+    await asyncio.sleep(KEPT_SECONDS + RETRY_SECONDS)
+    await page.unroute(away)
+    async with asyncio.timeout(60):
+        while await there(alice, board, board.progress) != ["One"]:
+            await asyncio.sleep(0.2)

@@ -371,3 +371,36 @@ def test_the_rules_of_talk(script: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+async def test_a_chat_that_is_hidden_reads_nothing(
+    visit: Visit, board: Board, alice: Person, olga: Person
+) -> None:
+    page = (await visit("alice", "/p/demo", width=1440)).page
+    await page.get_by_role("button", name="Chat", exact=True).click()
+    await expect(field(page)).to_be_visible()
+    await page.set_viewport_size({"width": 1000, "height": 800})
+    await expect(field(page)).to_be_hidden()
+    await olga.post(f"{board.path}/chat/messages", {"body": "Anybody here?"})
+    tab = page.get_by_role("link", name=re.compile("Chat"))
+    await expect(tab).to_contain_text("1")
+    await page.wait_for_timeout(2500)  # what reads would have read by now
+    assert (await alice.get(board.path))["unread_count"] == 1
+    await page.set_viewport_size({"width": 1440, "height": 800})
+    await expect(tab).not_to_contain_text("1")
+
+
+async def test_what_was_written_where_all_is_gone_can_be_read(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    await board.card("Fix the door")
+    visitor = await visit("alice", "/p/demo/c/DEMO-1")
+    visitor.statuses.add(404)
+    page = visitor.page
+    await page.get_by_role("textbox", name="Comment on DEMO-1").fill("A long story")
+    await alice.delete(f"{board.path}/cards/DEMO-1")
+    left = page.get_by_role("textbox", name="You wrote this")
+    await expect(left).to_have_value("A long story")
+    await page.get_by_role("button", name="Forget it").click()
+    await expect(left).to_have_count(0)
+    assert await page.evaluate("Object.keys(sessionStorage).filter(k => k.includes('draft'))") == []

@@ -425,3 +425,51 @@ async def test_an_administrator_shows_who_they_are_for_another_address(
     await button(dialog, "Save").click()
     await expect(dialog.get_by_label("Current password")).to_have_count(0)
     assert (await root.get("/users/me"))["email"] == "root@example.net"
+
+
+async def test_a_step_that_was_not_taken_stands_there_until_it_is(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    await board.card("Fix the door")
+    visitor = await visit("alice", "/p/demo/c/DEMO-1")
+    visitor.statuses.add(429)
+    page = visitor.page
+    refused = {"error": "too many", "code": "rate_limited"}
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=429, json=refused, headers={"Retry-After": "1"})
+
+    await page.get_by_role("button", name="Add a checklist").click()
+    await page.route("**/checklist", refuse)
+    field = by_label(page, "New step")
+    await field.fill("Oil")
+    await page.keyboard.press("Enter")
+    await field.fill("Paint")
+    await expect(page.locator(".card-item.refused")).to_contain_text("Oil")
+    await expect(field).to_have_value("Paint")
+    await page.reload()
+    await expect(page.locator(".card-item.refused")).to_contain_text("Oil")
+    await page.unroute("**/checklist")
+    await page.locator(".card-item.refused").get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("checkbox", name="Oil", disabled=False)).to_be_visible()
+    await expect(page.locator(".card-item.refused")).to_have_count(0)
+    (step,) = await alice.get(f"{board.path}/cards/DEMO-1/checklist")
+    assert step["body"] == "Oil"
+
+
+async def test_a_card_that_was_not_deleted_is_not_said_to_be(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    card = await board.card("Fix the door")
+    await alice.post(f"{board.path}/cards/{card['id']}/archive", status=200)
+    visitor = await visit("olga", "/p/demo/c/DEMO-1")
+    visitor.statuses.add(403)
+    page = visitor.page
+    refused = {"error": "no", "code": "forbidden"}
+    await page.route(
+        f"**/cards/{card['id']}", lambda route: route.fulfill(status=403, json=refused)
+    )
+    await page.get_by_role("button", name="Menu of DEMO-1").last.click()
+    await page.get_by_role("menuitem", name="Delete", exact=True).click()
+    await expect(page.locator(".toast.bad")).to_be_visible()
+    assert not [one for one in await page.locator(".toast").all_inner_texts() if "delet" in one]

@@ -427,6 +427,58 @@ async def test_what_is_being_written_is_not_replaced(
     assert (shown["name"], shown["description"]) == ("Depot", "For the books")
 
 
+async def test_what_is_written_while_a_form_is_saved_stays(
+    visit: Visit, board: Board, olga: Person
+) -> None:
+    page = (await visit("olga", "/p/demo/settings")).page
+    go = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if route.request.method == "PUT":
+            await go.wait()
+        await route.fallback()
+
+    await page.route(f"**{board.path}", late)
+    what = by_label(page, "What it is for")
+    await what.fill("For the books")
+    await button(page, "Save").click()
+    await what.fill("For the books, and the maps")
+    go.set()
+    await expect(button(page, "Save")).to_be_enabled()
+    await expect(what).to_have_value("For the books, and the maps")
+    assert (await olga.get(board.path))["description"] == "For the books"
+    await button(page, "Save").click()
+    await expect(button(page, "Save")).to_be_disabled()
+    assert (await olga.get(board.path))["description"] == "For the books, and the maps"
+
+
+async def test_who_comes_by_an_invitation_is_shown_and_the_invitation_is_not(
+    visit: Visit, board: Board, olga: Person, eve: Person
+) -> None:
+    made = await olga.post(f"{board.path}/invitations", {"role": "member"})
+    page = (await visit("olga", "/p/demo/settings/people")).page
+    await expect(page.get_by_text("By link")).to_be_visible()
+    await eve.post(f"/invitations/{made['url'].rsplit('/', 1)[1]}/accept", status=200)
+    await expect(page.get_by_text("Nobody is invited at the moment.")).to_be_visible()
+    await expect(page.get_by_text("@eve · eve@example.org")).to_be_visible()
+
+
+async def test_who_is_taken_in_again_has_the_board_again(
+    visit: Visit, board: Board, olga: Person, bob: Person
+) -> None:
+    visitor = await visit("bob", "/p/demo")
+    visitor.statuses.update({403, 404})
+    page = visitor.page
+    await expect(page.locator(".column").first).to_be_visible()
+    me = await bob.get("/users/me")
+    await olga.delete(f"{board.path}/members/{me['id']}")
+    await expect(page.get_by_text("no longer a member")).to_be_visible()
+    await olga.post(f"{board.path}/members", {"user_id": me["id"], "role": "member"})
+    await expect(page.locator(".column").first).to_be_visible()
+    card = await board.card("Fix the door")
+    await expect(page.locator(".tile-title")).to_have_text([card["title"]])
+
+
 async def test_columns_are_made_moved_and_deleted(
     visit: Visit, board: Board, olga: Person, eventually: Wait
 ) -> None:

@@ -129,6 +129,22 @@ async def make_the_first_account(page: Page) -> None:
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+async def test_an_account_begins_in_the_language_and_the_zone_of_its_browser(
+    visit: Visit, board: Board
+) -> None:
+    visitor = await visit(path="/register", locale="de-DE", timezone_id="Europe/Vienna")
+    page = visitor.page
+    await by_label(page, "Benutzername").fill("zoe")
+    await by_label(page, "E-Mail-Adresse").fill("zoe@example.org")
+    await by_label(page, "Passwort").fill("zoe keeps bees")
+    async with page.expect_response("**/auth/register") as told:
+        await page.get_by_role("button", name="Konto anlegen").click()
+    user = (await (await told.value).json())["user"]
+    assert (user["locale"], user["timezone"]) == ("de", "Europe/Vienna")
+    await signed_in(page)
+    await expect(page.locator("html")).to_have_attribute("lang", "de")
+
+
 async def test_where_registration_is_closed_nobody_is_led_there(
     visit: Visit, board: Board, root: Person
 ) -> None:

@@ -43,7 +43,7 @@ from warmdesk.schemas.auth import (
     VerifyMfa,
 )
 from warmdesk.schemas.settings import new_account
-from warmdesk.schemas.users import LONGEST_USERNAME
+from warmdesk.schemas.users import LONGEST_USERNAME, is_timezone
 
 AUTH = ApiTag("auth", "Signing in and out, sessions, API keys.")
 
@@ -98,7 +98,8 @@ async def register_user(request: web.Request) -> web.Response:
 
     The first user of an installation is its administrator. Who has an `invitation` may register
     also while registration is disabled: into its project, or with its role. With one that is good
-    a try does not count among those of the address.
+    a try does not count among those of the address. Without a `locale` and a `timezone` the account
+    has those of the settings.
     """
     desk, body = request.app[DESK], request[BODY]
     _check_cookie(request)
@@ -121,8 +122,12 @@ async def register_user(request: web.Request) -> web.Response:
             limit=INVITED_TRIES,
             seconds=REGISTER_SECONDS,
         )
+    if body.timezone is not None and not is_timezone(body.timezone):
+        raise field_error("timezone", "unknown", "not an IANA time zone")
     desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, came))
+    chosen = {"locale": body.locale, "timezone": body.timezone}
+    beginning = new_account(desk.system.values) | {k: v for k, v in chosen.items() if v is not None}
 
     async def work(change: Change) -> tuple[int, str, str, str]:
         if await sql.auth.nobody_yet(change.connection):
@@ -142,7 +147,7 @@ async def register_user(request: web.Request) -> web.Response:
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
-                **new_account(desk.system.values),
+                **beginning,
                 global_role=offered,
             )
         accounts.act_as(change, row["id"])

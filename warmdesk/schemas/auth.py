@@ -7,9 +7,10 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
+from warmdesk.config import Locale
 from warmdesk.schemas import Body, Shape, Timestamp
 from warmdesk.schemas.pages import PageQuery
-from warmdesk.schemas.users import DisplayName, Email, Me, Name, Password, Username
+from warmdesk.schemas.users import DisplayName, Email, Me, Name, Password, Timezone, Username
 
 LoginName = Annotated[
     str,
@@ -35,6 +36,8 @@ class Register(Body):
     display_name: DisplayName | None = None
     first_name: Name | None = None
     last_name: Name | None = None
+    locale: Locale | None = None
+    timezone: Timezone | None = None
     invitation: (
         Annotated[str, Meta(max_length=100, description="the token of an invitation's link")] | None
     ) = None

@@ -123,6 +123,7 @@ export async function blobUrl(path, { signal } = {}) {
 export async function upload(path, field, file, { fields = {}, onProgress, signal, clientId } = {}) {
   const mine = era();
   const key = newKey();
+  if (!file.size) throw Object.assign(new Error("empty"), { code: "empty_file" });
   return forAsker(mine, await signed(mine, send));
 
   function send(token) {

@@ -4,7 +4,8 @@ import { say } from "./announce.js";
 import { SLACK, WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
 import { author, keepDraft, readDraft } from "./drafts.js";
-import { Button, Icon, Menu } from "./ui.js";
+import { showAll } from "./filter.js";
+import { Button, Icon, Menu, notice } from "./ui.js";
 import { afterRender, batch, effect, html, live, signal, withRender } from "./view.js";
 import { t } from "./words.js";
 
@@ -102,7 +103,13 @@ const Writer = live(({ board, column, before }, self) => {
     put("");
     const beside = column.view.peek().includes(before) ? before : undefined;
     const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, beside)));
-    for (const card of made) if (card?.key) say(t("board.made", { key: card.key, column: column.col.peek().name }));
+    for (const card of made) {
+      if (!card?.key) continue;
+      const said = t("board.made", { key: card.key, column: column.col.peek().name });
+      const passes = store.filter.peek()?.({ ...card, label_ids: [], assignee_ids: [], tags: [] }) ?? true;
+      if (passes) say(said);
+      else notice(said, { undo: () => showAll(store), word: t("board.show_all") });
+    }
     const lost = titles.filter((_, index) => !made[index]);
     if (lost.length) put([...lost, text.peek()].filter(Boolean).join("\n"));
     return undefined;

@@ -115,7 +115,10 @@ export class Dragging {
   #cardPlace() {
     const { one, board } = this;
     const under = document.elementFromPoint(one.x, one.y);
-    const section = under?.closest("section[data-column]");
+    // Below a column that is short is the column, too.
+    const inBand = (each) => each.getBoundingClientRect().left <= one.x && one.x <= each.getBoundingClientRect().right;
+    const section = under?.closest("section[data-column]") ??
+      (board.root.contains(under) ? [...board.root.querySelectorAll("section[data-column]")].find(inBand) : null);
     const columnId = Number(section?.dataset.column);
     const column = board.store.cols.get(columnId); // none, where it was deleted just now
     one.line.hidden = !column;

@@ -85,6 +85,8 @@ export class Feed {
   start(seq = null, epoch = null) {
     this.seq = seq;
     this.epoch = epoch;
+    this.resetting = null;
+    this.syncing = null;
     this.line.start();
     return this;
   }

@@ -18,6 +18,9 @@ export function soughtOn(store) {
   return sought.get(store);
 }
 
+/** Seeks nothing any more. */
+export const showAll = (store) => (soughtOn(store).value = NOTHING);
+
 const isNothing = (one) => !one.text.trim() && !one.labels.length && !one.people.length && !one.priority.length && !one.when;
 
 function weekOn(date) {
@@ -90,7 +93,7 @@ export const BoardBar = live(
         <${Field} kind="select" bare label=${t("board.when")} value=${one.when} onInput=${(value) => set({ when: value })}
           options=${[{ value: "", label: t("board.when_any") }, ...WHENS.map((value) => ({ value, label: t(`board.when_${value}`) }))]} />
       </span>
-      ${(n > 0 || one.text) && html`<${Button} kind="quiet" icon="close" onClick=${() => (self.sought.value = NOTHING)}>${t("board.show_all")}<//>`}
+      ${(n > 0 || one.text) && html`<${Button} kind="quiet" icon="close" onClick=${() => showAll(store)}>${t("board.show_all")}<//>`}
       ${store.filter.value && html`<${Found} store=${store} />`}
       <span class="grow" />
       <${Button} kind="quiet" class="board-talk" aria-pressed=${String(board.talking.value)} onClick=${() => board.talk(!board.talking.peek())}><${Icon} name="chat" />${t("project.chat")}<//>

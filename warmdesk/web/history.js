@@ -37,7 +37,7 @@ export const Fact = ({ fact, card }) => {
   const user = fact.user;
   return html`<li class="fact">
     ${user ? html`<${Avatar} user=${user} size=${24} />` : html`<span class="fact-bot"><${Icon} name="link" /></span>`}
-    <p dir="auto"><b>${user?.display_name ?? t("history.webhook")}</b> ${sayFact(fact)} ${card}</p>
+    <p dir="auto">${card && html`<span class="fact-of">${card}</span>`}<b>${user?.display_name ?? t("history.webhook")}</b> ${sayFact(fact)}</p>
     <${Icon} name=${ICONS[fact.event_type] ?? "edit"} />
     <time datetime=${fact.created_at} title=${dateTime(fact.created_at)}>${ago(fact.created_at)}</time>
   </li>`;

@@ -258,7 +258,9 @@ export class Board {
     }
     const id = this.focus.idOf(event.target);
     if (id === null || id < 0 || event.defaultPrevented) return;
-    if (event.ctrlKey || event.metaKey) {
+    // Where cards are chosen by touch, a tap chooses another one.
+    const chooses = event.pointerType === "touch" && this.store.marks.chosen.peek().size;
+    if (event.ctrlKey || event.metaKey || chooses) {
       event.preventDefault();
       this.store.marks.toggle(id);
     } else if (!event.target.closest("a, button")) this.open(id);

@@ -10,7 +10,7 @@ import { user } from "./user_store.js";
 import { computed, effect, html, live, renderEvery, signal } from "./view.js";
 import { t } from "./words.js";
 
-const KEPT_MS = 30_000;
+const KEPT_MS = 5000; // whoever went elsewhere is not here
 const LOST_MS = 700; // what is mended sooner is not worth a word
 const STORM = 200;
 const SLOW_MS = 80;
@@ -153,8 +153,14 @@ effect(() => {
   if (!me.value) for (const one of [...projects.values()]) one.end();
 });
 
-/** The project of a page, {store, feed, away}: one for all its pages, kept while one of them shows and half
- * a minute longer, or until all that was done there is answered. The live component `self` holds it until it leaves the page.
+// Who is taken in again need not load the page again.
+user.listen("project.joined", ({ payload }) => {
+  const one = projects.get(payload.slug);
+  if (one?.away.peek()) one.start();
+});
+
+/** The project of a page, {store, feed, away}: one for all its pages, kept while one of them shows and
+ * some seconds longer, or until all that was done there is answered. The live component `self` holds it until it leaves the page.
  */
 export function useProject(self, slug) {
   if (self.project?.slug === slug && !self.project.over) return self.project;

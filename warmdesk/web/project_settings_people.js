@@ -138,6 +138,9 @@ function begin(self) {
     if (type === "project.member_removed") return self.members.drop(payload.user_id);
     const held = list.peek().items.find((one) => one.user_id === payload.user_id);
     if (held) return self.members.put({ ...held, ...payload });
+    // Somebody may have come by an invitation; and what only I may see of them no event tells.
+    self.invitations?.again();
+    self.members.again();
     return list.peek().next || self.find.peek() ? undefined : self.members.set([...list.peek().items, payload]);
   });
 }
@@ -151,7 +154,7 @@ export const People = live(({ store, slug }, self) => {
   const manages = ["admin", "owner"].includes(mine);
   const q = self.find.value.trim();
   const members = (self.members = pages(self, "members", `/projects/${slug}/members?limit=100${q ? `&q=${encodeURIComponent(q)}` : ""}`, byUser));
-  const invitations = manages && pages(self, "invitations", `/projects/${slug}/invitations?limit=100`);
+  const invitations = self.invitations = manages && pages(self, "invitations", `/projects/${slug}/invitations?limit=100`);
   const close = () => (self.open.value = null);
   return html`
     <header class="page-head"><h2>${t("project_settings.people")} <span>${store.memberCount.value}</span></h2>

@@ -4,7 +4,7 @@ import { Door, Form, formOf, passwordHint } from "./door.js";
 import { ask, finishLeaving, me, settings, signedIn } from "./identity.js";
 import { Field } from "./ui.js";
 import { html, live } from "./view.js";
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 
 const FIELDS = ["display_name", "username", "email", "password"];
 
@@ -12,9 +12,16 @@ const FIELDS = ["display_name", "username", "email", "password"];
 export const RegisterForm = live(({ invitation, email = "", done }, self) => {
   const form = formOf(self, { display_name: "", username: "", email, password: "" }, async (values) => {
     const body = { ...values, username: values.username.trim(), email: values.email.trim(), cookie: true };
+    body.locale = language.peek();
+    body.timezone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     if (invitation) body.invitation = invitation;
     await finishLeaving().catch(() => {}); // else it would end what begins here
-    signedIn((await ask("POST", "/auth/register", { body })).data);
+    const send = async () => signedIn((await ask("POST", "/auth/register", { body })).data);
+    await send().catch((error) => {
+      if (!error.fields?.timezone) throw error;
+      delete body.timezone; // one that this server does not know
+      return send();
+    });
     done?.();
   });
   return html`<${Form} form=${form} fields=${FIELDS} word=${t("door.make_account")}>

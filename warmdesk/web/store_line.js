@@ -42,6 +42,7 @@ export class Line {
   }
 
   start() {
+    this.stopped = false;
     for (const name of WAKES) addEventListener(name, this.wake);
     document.addEventListener("visibilitychange", this.wake);
     this.#open();

@@ -112,10 +112,10 @@ export class Uploads {
     return this.list.value.some((one) => !one.id && !one.error);
   }
 
-  /** Those that arrived, and none is left. */
+  /** Those that arrived; those that failed are left. */
   take() {
     const done = this.list.peek().filter((one) => one.id);
-    this.list.value = [];
+    this.list.value = this.list.peek().filter((one) => one.error);
     return done.map((one) => one.file ?? { id: one.id, filename: one.name, size_bytes: one.size });
   }
 }

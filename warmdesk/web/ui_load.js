@@ -66,6 +66,7 @@ const SAID = {
   busy: () => t("ui.error_busy"),
   day_is_full: () => t("ui.error_day_is_full"),
   deleted: () => t("ui.error_deleted"),
+  empty_file: () => t("ui.error_empty_file"),
   forbidden: () => t("ui.error_forbidden"),
   internal: () => t("ui.error_internal"),
   invalid_code: () => t("ui.error_invalid_code"),
@@ -100,7 +101,7 @@ const FIELDS = {
 };
 
 // Fields that are refused where no form marks them.
-const NAMES = { due_date: () => t("card.due"), start_date: () => t("card.start") };
+const NAMES = { due_date: () => t("card.due"), minutes: () => t("time.time"), start_date: () => t("card.start") };
 
 /** What is wrong with one field of a refused request, in words; undefined if nothing is. */
 export function sayField(error, name) {

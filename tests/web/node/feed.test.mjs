@@ -354,3 +354,32 @@ test("where the network is back it connects at once, however soon after the last
   await settled();
   assert.equal(sockets.length, before + 1);
 });
+
+test("who waits for a feed that ends hears that it ended", async () => {
+  const { feed, socket } = await opened();
+  const one = feed.caughtUp();
+  socket.say(hello(10));
+  await one;
+  const other = feed.caughtUp(60);
+  feed.stop();
+  await assert.rejects(other, /ended/);
+  await assert.rejects(feed.caughtUp(), /ended/);
+
+  const two = await opened();
+  const waits = two.feed.caughtUp();
+  two.feed.line.end(4403);
+  await assert.rejects(waits, /ended/);
+});
+
+test("a feed that ended may begin again, from another place", async () => {
+  const { feed, seen } = await opened();
+  feed.line.end(4403);
+  feed.start(20, "e");
+  await settled();
+  const socket = sockets.at(-1);
+  assert.equal(socket.address.searchParams.get("since"), "20");
+  socket.say(hello(20));
+  socket.say(event(21));
+  feed.flush();
+  assert.deepEqual(seen, [21]);
+});

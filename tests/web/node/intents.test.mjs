@@ -9,7 +9,7 @@ import { answerBy, random } from "./browser.mjs";
 const { BoardStore } = await import("../../../warmdesk/web/board_store.js");
 const { changeMany } = await import("../../../warmdesk/web/actions_many.js");
 const { Unreached } = await import("../../../warmdesk/web/identity.js");
-const { placeIn } = await import("../../../warmdesk/web/intents.js");
+const { Intents, placeIn } = await import("../../../warmdesk/web/intents.js");
 
 const COLUMNS = [1, 2, 3];
 
@@ -295,6 +295,35 @@ test("a change of many whose answer was lost is done by its events", async (cont
   });
   assert.deepEqual(await inTime(context, () => changeMany(store, [3, 6], { closed: true })), []);
   assert.deepEqual([waits, store.seen(3).closed, store.intents.all.peek()], [1, true, []]);
+});
+
+test("a change of many ends for those that were so before, and no event tells of", async (context) => {
+  const server = new Server(random(1));
+  const store = new BoardStore("demo");
+  store.load(server.fetched());
+  store.reached = async () => {
+    for (const frame of server.events) store.apply(frame);
+  };
+  answerBy(({ headers }) => {
+    server.change(3, { closed: true }, headers["X-Client-Id"]);
+    return null;
+  });
+  assert.deepEqual(await inTime(context, () => changeMany(store, [3, 6], { closed: true })), []);
+  assert.deepEqual([store.intents.all.peek(), store.seen(6).closed], [[], store.cards.get(6).peek().closed]);
+});
+
+test("what can never be known has failed, and is no wish any more", async () => {
+  const intents = new Intents();
+  const wish = intents.add({ kind: "change", card_id: 1, fields: {} });
+  let end;
+  const went = intents.carryOut(wish, async () => {
+    throw new Unreached("lost");
+  }, { mine: () => 1, reached: () => new Promise((_, fail) => (end = () => fail(new Unreached("ended")))) });
+  await settled();
+  assert.deepEqual([intents.asked.size, intents.unsure.size], [1, 1]);
+  end();
+  await assert.rejects(went, /ended/);
+  assert.deepEqual([intents.asked.size, intents.unsure.size, intents.all.peek()], [0, 0, []]);
 });
 
 test("an order of columns that was wished for before all was fetched again is over", () => {
