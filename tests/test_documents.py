@@ -91,6 +91,28 @@ def test_the_close_codes_in_the_protocol_are_those_of_the_code() -> None:
     assert found.keys() == {int(code) for code in Close}
 
 
+ARROWS = ("ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight")
+SPOKEN = {
+    "arrows": ARROWS,
+    "Shift + arrows": tuple(f"Shift+{arrow}" for arrow in ARROWS),
+    "Space": (" ",),
+    "Esc": ("Escape",),
+}
+"""Keys as people call them, and as a browser does."""
+
+
+def test_the_keys_of_a_board_are_those_of_the_page() -> None:
+    page = (HOME / "warmdesk" / "web" / "keys_board.js").read_text("utf-8")
+    declared = re.findall(r'^    (?:"([^"]+)"|(\w+)): \["keys\.', page, re.MULTILINE)
+    told = [
+        key
+        for cell, _ in rows(parsed("docs/using.rst"), "Keys")
+        for part in cell.split(", ")
+        for key in SPOKEN.get(part, (part.lower() if len(part) == 1 else part,))
+    ]
+    assert sorted(told) == sorted(quoted or plain for quoted, plain in declared)
+
+
 def test_the_settings_file_holds_every_setting_with_its_default() -> None:
     text = (HOME / "config" / "warmdesk.toml").read_text("utf-8")
     defaults = Settings()

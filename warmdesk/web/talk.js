@@ -1,6 +1,7 @@
 /* A list of messages and the field to write one: for chats, conversations, comments and replies. */
 import { dateOf, day, today } from "./format.js";
 import { me } from "./identity.js";
+import { keys } from "./keys.js";
 import { outboxOf } from "./outbox.js";
 import { wears } from "./sheets.js";
 import { Compose } from "./talk_compose.js";
@@ -92,6 +93,14 @@ function dayName(iso) {
   return day(date, { weekday: "long" });
 }
 
+const byItself = () => false;
+/** For the help; the log and the field do it. */
+const KEYS = {
+  ArrowUp: ["talk.keys_walk", byItself],
+  ArrowDown: ["talk.keys_walk", byItself],
+  Enter: ["talk.how_enter", byItself],
+};
+
 /** Messages and a composer.
  *
  * - `messages`: [message], oldest first; those of the API as they are. `place`: a name for what is being
@@ -118,6 +127,7 @@ export const Talk = live(
     for (const name of NAMES) talk[name] = props[name];
     talk.typing = props.tell;
     talk.box.send = props.send;
+    if (!flow) keys(KEYS, self, { title: "talk.keys" });
     const win = (self.win ??= new TalkWindow(flow));
     talk.window = win;
     props.back?.(!win.atEnd.value);

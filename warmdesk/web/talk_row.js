@@ -152,7 +152,8 @@ export const Row = live(({ message, talk, first, editing, target }, self) => {
     // A popup of the row keeps its tools.
     if (event.currentTarget.querySelector(":popover-open")) return;
     if (event.type === "pointerleave" && event.currentTarget.contains(document.activeElement)) return;
-    if (event.type === "focusout" && event.currentTarget.contains(event.relatedTarget)) return;
+    // The pointer may still be there when the field of an edit has gone.
+    if (event.type === "focusout" && (event.currentTarget.contains(event.relatedTarget) || event.currentTarget.matches(":hover"))) return;
     near.value = false;
   };
   return html`<article class=${`talk-row${first ? " first" : ""}${target ? " target" : ""}`} data-id=${message.id} tabindex="-1"
