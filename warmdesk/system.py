@@ -110,6 +110,7 @@ class System(Stored):
 
     async def start(self) -> None:
         await self.load()
+        await self.is_nobody_here()
         if self.rotates:
             await self._reseal_factors()
         self._tasks.start("system", self._follow)

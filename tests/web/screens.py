@@ -81,7 +81,7 @@ OTHERS = {
 DOORS = {
     "sign-in": Screen("/sign-in", "form"),
     "register": Screen("/register", "form"),
-    "forgotten": Screen("/forgot-password", "form"),
+    "forgotten": Screen("/forgot-password", ".door-sheet p"),
     "reset": Screen("/reset-password?token=nonsense", "form"),
     "invitation": Screen("{invitation}", "form"),
     "no invitation": Screen("/invitations/nonsense", "main .button"),

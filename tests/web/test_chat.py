@@ -15,6 +15,7 @@ from tests.conftest import Board
 from tests.person import Person
 from tests.web.conftest import Visit
 from tests.web.screens import two_frames
+from tests.web.test_losses import hold
 
 HOME = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "node"
@@ -404,3 +405,60 @@ async def test_what_was_written_where_all_is_gone_can_be_read(
     await page.get_by_role("button", name="Forget it").click()
     await expect(left).to_have_count(0)
     assert await page.evaluate("Object.keys(sessionStorage).filter(k => k.includes('draft'))") == []
+
+
+async def test_a_name_that_is_written_whole_is_sent_by_one_enter(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    page = (await visit("alice", "/p/demo/chat")).page
+    await field(page).press_sequentially("Ask @olga")
+    await expect(page.get_by_role("option", name="Olga")).to_be_visible()
+    await page.keyboard.press("Enter")
+    await expect(row(page, "Ask @olga")).to_be_visible()
+    await expect(field(page)).to_have_value("")
+
+
+async def test_the_tools_of_a_message_stay_when_its_edit_ends(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    await alice.post(f"{board.path}/chat/messages", {"body": "The hinge squeaks"})
+    page = (await visit("alice", "/p/demo/chat")).page
+    await row(page, "squeaks").hover()
+    await row(page, "squeaks").get_by_role("button", name="Edit").click()
+    await page.locator(".talk-row textarea").fill("The hinge is quiet")
+    await page.locator(".talk-row").last.hover()
+    await page.keyboard.press("Enter")
+    await expect(row(page, "is quiet")).to_be_visible()
+    await expect(row(page, "is quiet").get_by_role("button", name="Edit")).to_be_visible()
+
+
+async def test_the_help_names_the_keys_of_a_conversation(visit: Visit, board: Board) -> None:
+    page = (await visit("alice", "/p/demo/chat")).page
+    await log(page).focus()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_contain_text("Between messages")
+
+
+async def test_a_file_on_its_way_arrives_though_i_look_elsewhere_meanwhile(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    page = (await visit("alice", "/p/demo/chat")).page
+    held = await hold(page, "**/attachments", lambda request: request.method == "POST")
+    await page.locator(".talk-compose input[type=file]").set_input_files(
+        {"name": "plan.txt", "mimeType": "text/plain", "buffer": b"first the door"}
+    )
+    await held.came()
+    await page.get_by_role("link", name="Board", exact=True).click()
+    await expect(page.locator(".column").first).to_be_visible()
+    await page.get_by_role("link", name="Chat", exact=True).click()
+    await expect(page.locator(".talk-pending-name")).to_have_text("plan.txt")
+    await field(page).fill("Here it is")
+    await expect(page.get_by_role("button", name="Send")).to_have_attribute("aria-disabled", "true")
+    held.go()
+    await expect(page.get_by_role("button", name="Send")).not_to_have_attribute(
+        "aria-disabled", "true"
+    )
+    await field(page).press("Enter")
+    await expect(row(page, "Here it is")).to_contain_text("plan.txt")
+    (said,) = await alice.get(f"{board.path}/chat/messages")
+    assert [each["filename"] for each in said["attachments"]] == ["plan.txt"]

@@ -320,7 +320,7 @@ async def test_what_is_no_time_is_not_sent(visit: Visit) -> None:
     await button(page, "Log time").click()
     for text in ("25:00", "1:75", "soon", "0"):
         await by_label(page, "Time").fill(text)
-        await expect(page.get_by_text("Not a time")).to_be_visible()
+        await expect(page.get_by_text("Write a time of at most 24 hours")).to_be_visible()
         await expect(button(page.get_by_role("dialog"), "Save")).to_be_disabled()
 
 
@@ -447,7 +447,8 @@ async def test_what_is_written_while_a_form_is_saved_stays(
     await expect(button(page, "Save")).to_be_enabled()
     await expect(what).to_have_value("For the books, and the maps")
     assert (await olga.get(board.path))["description"] == "For the books"
-    await button(page, "Save").click()
+    async with page.expect_response(lambda answer: answer.request.method == "PUT"):
+        await button(page, "Save").click()
     await expect(button(page, "Save")).to_be_disabled()
     assert (await olga.get(board.path))["description"] == "For the books, and the maps"
 

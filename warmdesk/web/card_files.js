@@ -70,7 +70,9 @@ export class CardUploads {
       this.list.value = this.list.peek().filter((each) => each.id !== one.id);
       this.card.keep("files", made);
     } catch (error) {
-      if (error.name !== "AbortError") this.#set(one, { error });
+      if (error.name === "AbortError") return;
+      this.#set(one, { error });
+      if (this.card.over) notice(`${one.file.name}: ${sayError(error)}`, { bad: true }); // nobody sees the list
     }
   }
 }

@@ -130,7 +130,7 @@ export function duration(minutes) {
 
 /** How large a file is: "3.2 MB". */
 export function size(bytes) {
-  if (bytes < 1000) return intl(Intl.NumberFormat, { style: "unit", unit: "byte", unitDisplay: "short" }).format(bytes);
+  if (bytes < 1000) return intl(Intl.NumberFormat, { style: "unit", unit: "byte", unitDisplay: "long" }).format(bytes);
   const units = ["kilobyte", "megabyte", "gigabyte"];
   let step = 0;
   let left = bytes / 1000;

@@ -16,7 +16,7 @@ const About = live(({ store, slug }, self) => {
     return html`<dl class="page-facts">
       <dt>${t("projects.name")}</dt><dd>${name}</dd>
       ${description && html`<dt>${t("projects.description")}</dt><dd class="page-text">${description}</dd>`}
-      <dt>${t("projects.prefix")}</dt><dd>${prefix}</dd></dl>`;
+      <dt>${t("projects.prefix")}</dt><dd>${prefix}-1</dd></dl>`;
   }
   const send = async () => {
     const body = form.changes();

@@ -1,5 +1,5 @@
 /* Where a message is written: its field, people by @, files, and what is kept of it over a reload. */
-import { keepDraft, readDraft } from "./drafts.js";
+import { author, keepDraft, readDraft } from "./drafts.js";
 import { Pending, Uploads } from "./talk_files.js";
 import { EmojiButton } from "./talk_row.js";
 import { Avatar, Button } from "./ui.js";
@@ -18,6 +18,16 @@ function meant(people, typed) {
   return people.filter(starts).slice(0, 8);
 }
 
+const asKept = (file) => ({ key: `kept.${file.id}`, id: file.id, name: file.filename, size: file.size_bytes, file, part: 1 });
+const under = new Map();
+
+/** The files of a place: those that are on their way arrive though somebody looks at another page meanwhile. */
+function uploadsAt(talk, files) {
+  const name = `${author()}.${talk.place}`;
+  if (!under.get(name)?.list.peek().length) under.set(name, new Uploads(talk.uploads, files.map(asKept)));
+  return under.get(name);
+}
+
 /** The composer of a talk. `talk` is the Talk's own object: place, send, enter, uploads (where files go),
  * people, typing, tools, readMore.
  */
@@ -25,7 +35,7 @@ export const Compose = live(
   ({ talk, last }, self) => {
     const kept = (self.kept ??= readDraft(talk.place) ?? {});
     const text = (self.text ??= signal(kept.text ?? ""));
-    const uploads = (self.uploads ??= talk.uploads ? new Uploads(talk.uploads, (kept.files ?? []).map((file) => ({ key: `kept.${file.id}`, id: file.id, name: file.filename, size: file.size_bytes, file, part: 1 }))) : null);
+    const uploads = (self.uploads ??= talk.uploads ? uploadsAt(talk, kept.files ?? []) : null);
     const names = (self.names ??= signal([]));
     const at = (self.at ??= signal(0));
     const long = text.value.length > LONGEST;
@@ -42,7 +52,7 @@ export const Compose = live(
     self.put = ({ body, files, more }) => {
       text.value = [body, text.peek()].filter(Boolean).join("\n\n");
       talk.putMore?.(more);
-      if (uploads && files.length) uploads.list.value = [...uploads.list.peek(), ...files.map((file) => ({ key: `kept.${file.id}`, id: file.id, name: file.filename, size: file.size_bytes, file, part: 1 }))];
+      if (uploads && files.length) uploads.list.value = [...uploads.list.peek(), ...files.map(asKept)];
       self.keep();
       self.field?.focus();
     };
@@ -98,7 +108,10 @@ export const Compose = live(
       event.stopPropagation();
       if (event.isComposing) return undefined;
       const list = names.peek();
-      if (list.length) {
+      // A name that is there whole need not be chosen.
+      const name = NAME.exec(self.field.value.slice(0, self.field.selectionStart))?.[1].toLowerCase();
+      const isWhole = event.key === "Enter" && name === list[at.peek()]?.username.toLowerCase();
+      if (list.length && !isWhole) {
         const steps = { ArrowDown: 1, ArrowUp: -1 };
         if (event.key in steps) at.value = (at.peek() + steps[event.key] + list.length) % list.length;
         else if (event.key === "Enter" || event.key === "Tab") choose(list[at.peek()]);

@@ -15,7 +15,7 @@ export const Icon = ({ name, filled }) => html`<svg
 export function Button({ kind, busy, icon, label, class: more, children, onClick, type = "button", ...rest }) {
   const bare = icon && !has(children);
   return html`<button ...${rest} type=${type} class=${classes("button", kind, bare && "square", busy && "busy", more)}
-    aria-label=${label} title=${rest.title ?? (bare ? label : undefined)} aria-disabled=${busy ? "true" : undefined}
+    aria-label=${label} title=${rest.title ?? (bare ? label : undefined)} aria-disabled=${busy ? "true" : rest["aria-disabled"]}
     aria-busy=${busy ? "true" : undefined}
     onClick=${(event) => (busy ? event.preventDefault() : onClick?.(event))}>${icon && html`<${Icon} name=${icon} />`}${children}</button>`;
 }

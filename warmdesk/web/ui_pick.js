@@ -134,7 +134,7 @@ export const Picker = live(({ label, options, value, onChange, many, find, make,
   const now = all.filter(isOn);
   return html`<${Button} kind=${kind} class=${classes("picker", more)} icon=${icon} disabled=${disabled} title=${label}
       aria-haspopup="listbox" aria-expanded=${open.value ? "true" : "false"} ...${opener(self, open)}>
-      <span class="said">${label}: </span>${children ??
+      ${(children || now.length || (none ?? label) !== label) && html`<span class="said">${label}: </span>`}${children ??
       (now.length
         ? now.map((one) => html`<span class="picked" key=${one.value}><${Mark} mark=${one.mark} />${one.label}</span>`)
         : html`<span class="none">${none ?? label}</span>`)}<//>
