@@ -459,8 +459,9 @@ VIEWER_BYTES = 1700
 async def test_an_idle_viewer_costs_what_it_always_did(start: Start, database_url: str) -> None:
     """Each of another user, in rooms of two hundred; what the first need stays for all others.
 
-    The slope over ten rooms: a single one costs half as much again or as little, for now and then
-    a table doubles, and what one room took from the system and does not use, the next one takes.
+    A single room costs half as much again or as little, for now and then a table doubles, and what
+    one room took from the system and does not use, the next one takes. The median does not see
+    the first, the slope over all rooms not the second, and both only make it look dearer.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = ROOM * ROOMS + 500
@@ -483,7 +484,8 @@ async def test_an_idle_viewer_costs_what_it_always_did(start: Start, database_ur
             await asyncio.sleep(2.5 * WINDOW_SECONDS)
             samples.append(shared_bytes(worker))
     steps = [(after - before) / ROOM for before, after in pairwise(samples)]
-    each = statistics.linear_regression([ROOM * n for n in range(ROOMS)], samples).slope
+    slope = statistics.linear_regression([ROOM * n for n in range(ROOMS)], samples).slope
+    each = min(slope, statistics.median(steps))
     print(f"{each:.0f} bytes a viewer, by room {[round(step) for step in steps]}")
     assert each == pytest.approx(VIEWER_BYTES, rel=0.2)
 
