@@ -61,6 +61,7 @@ BACKGROUND = {
     "health.newest_migration": 2.0,
     "cards.make_grams": 5.0,
     "search.make_talk_grams": 5.0,
+    "mail.forget_wishes": 5.0,
     "reminders.begin": 15.0,
     "sockets.refused": 30.0,
     "reminders.due": 60.0,
