@@ -96,7 +96,9 @@ class Outbox {
     clearTimeout(one?.timer);
     this.#put(this.items.peek().filter((each) => each.nonce !== nonce));
     if (this.#under === nonce) this.#under = null;
-    this.#next();
+    // Those behind one that waited wait for its clock, which is gone with it.
+    if (one?.state === "waiting") this.wake();
+    else this.#next();
   }
 
   /** An event tells what this client sent: it is on its way no more, whatever becomes of the answer. */

@@ -179,3 +179,18 @@ test("one that an event tells of lets the next one go, before its answer", async
   await settled();
   assert.deepEqual([got, states(box)], [["one", "two"], [["two", "sending"]]]);
 });
+
+test("those behind one that waits go on when an event tells of it", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  me.value = { id: 1 };
+  const box = (await reloaded())("chat.8");
+  const one = server(box);
+  one.fails = new Unreached("the answer was lost");
+  await box.add("one");
+  box.add("two");
+  one.fails = null;
+  assert.deepEqual(states(box), [["one", "waiting"], ["two", "waiting"]]);
+  box.hasCome(box.items.peek()[0].clientId);
+  await settled();
+  assert.deepEqual(one.got.map(({ body }) => body), ["one", "two"]);
+});
