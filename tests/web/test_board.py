@@ -830,7 +830,6 @@ async def test_what_waits_is_done_though_i_am_elsewhere(
     await cards(board, "One")
     visitor = await visit("alice", "/p/demo")
     page = visitor.page
-    visitor.allowed.append("beforeunload")
     away = re.compile("/cards/[0-9]+/move$")
     await page.route(away, lambda route: route.abort())
     await link(page, "One").focus()

@@ -7,7 +7,7 @@ const web = "../../../warmdesk/web/";
 const { MessageList } = await import(`${web}message_store.js`);
 const { TalkStore } = await import(`${web}talk_store.js`);
 const { conversationRules } = await import(`${web}conversation_rules.js`);
-const { topicRules } = await import(`${web}topic_store.js`);
+const { OpenTopic, topicRules } = await import(`${web}topic_store.js`);
 const { readTokens } = await import(`${web}markdown_tokens.js`);
 const { hasMarks } = await import(`${web}markdown.js`);
 const { day, duration, dateTime, time } = await import(`${web}format.js`);
@@ -317,4 +317,14 @@ test("what an answer shows of a message is no younger than reactions, and brings
   list.apply({ type: "deleted", payload: { id: 1 }, seq: 3 });
   list.keep(message(1, 2));
   assert.deepEqual(list.rows.peek(), []);
+});
+
+test("an answer that is older than what an event told of a topic is not shown", async () => {
+  const open = new OpenTopic({ slug: "demo", listen: () => () => {} }, 4);
+  for (const [version, shown] of [[5, 6], [7, 7]]) {
+    open.shown.value = { state: "ready", topic: { id: 4, version: 6 }, error: null };
+    answerBy(() => ({ data: { id: 4, version } }));
+    assert.equal((await open.change({ title: "Door" }, 4)).version, version);
+    assert.equal(open.shown.peek().topic.version, shown);
+  }
 });

@@ -97,3 +97,32 @@ test("a conversation that begins while the list is fetched is fetched, too", asy
   await settled();
   assert.deepEqual(user.conversations.peek().map((one) => one.id), [8, 3]);
 });
+
+test("a conversation that was opened by itself is not all of them", async (context) => {
+  context.after(() => user.stop());
+  me.value = { id: 1 };
+  answerBy(({ path }) => (path.startsWith("/conversations/")
+    ? { data: { id: 3, updated_at: "2026-01-01", unread_count: 0 }, headers: { "Warmdesk-Seq": "7" } }
+    : { status: 429, data: { error: "too many", code: "rate_limited" } }));
+  user.start(Promise.resolve({ seq: 7, epoch: "e", projects: [], unread_notifications: 0, unread_conversations: 5 }));
+  await settled();
+  await assert.rejects(user.fetchConversations());
+  await user.fetchConversation(3);
+  assert.deepEqual(user.conversations.peek().map((one) => one.id), [3]);
+  assert.deepEqual([user.unreadConversations.peek(), user.conversationsError.peek().status], [5, 429]);
+});
+
+test("what a DELETE did whose answer was lost is done", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  me.value = { id: 1 };
+  const { call, newKey } = await import("../../../warmdesk/web/api.js");
+  let asked = 0;
+  answerBy(() => ((asked += 1) === 1 ? null : { status: 404, data: { error: "no", code: "not_found" } }));
+  const once = call("DELETE", "/projects/demo/columns/1", undefined, { key: newKey() });
+  for (let n = 0; n < 20; n += 1) {
+    await new Promise((done) => setImmediate(done));
+    context.mock.timers.tick(1000);
+  }
+  assert.deepEqual([await once, asked], [null, 2]);
+  await assert.rejects(call("DELETE", "/projects/demo/columns/2", undefined, { key: newKey() }), { status: 404 });
+});
