@@ -27,8 +27,8 @@ def _range() -> range:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, each given once: whoever got it may not listen on it yet. Where
-    the system leaves room below its own, it gives none of these to a connection meanwhile.
+    """A port that nobody listens on, each given once: whoever got it may not listen on it yet.
+    Where the system leaves room below its own, it gives none of these to a connection meanwhile.
     """
     ports = _range()
     while True:
